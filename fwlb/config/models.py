@@ -6,21 +6,58 @@ Every field carries its meaning as `description`; a unit is the end of its name 
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-GATEWAY = "gateway"
-"""The reserved zone name for this host itself, as the target of `[[allow]]`."""
+from fwlb.config.services import GATEWAY, PortSpan, parse_span
+from fwlb.config.values import (
+    AbsolutePath,
+    Action,
+    Address,
+    Address4,
+    Address6,
+    InterfaceName,
+    Name,
+    Network,
+    Port,
+    PortRange,
+    ServiceText,
+    Switch,
+    SysctlName,
+    SysctlValue,
+)
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-InterfaceName = Annotated[str, StringConstraints(pattern=r"^[^\s/:\"*?\[\]\\]{1,15}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-PortRange = Annotated[str, StringConstraints(pattern=r"^\d{1,5}-\d{1,5}$")]
-Network = IPv4Network | IPv6Network
-Action = Literal["accept", "drop", "reject"]
+__all__ = [
+    "GATEWAY",
+    "Action",
+    "Allow",
+    "Bindings",
+    "Config",
+    "FtpHelper",
+    "Helper",
+    "Helpers",
+    "InterfaceName",
+    "Model",
+    "Name",
+    "Nat",
+    "Network",
+    "Node",
+    "Paths",
+    "Policy",
+    "Port",
+    "PortRange",
+    "PortSpan",
+    "Publish",
+    "Relay",
+    "SysctlName",
+    "SysctlValue",
+    "Zone",
+]
+
+Seconds = Annotated[int, Field(strict=True, ge=5, le=3600)]
+SessionLimit = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 class Model(BaseModel):
@@ -46,7 +83,7 @@ class Zone(Model):
     networks: tuple[Network, ...] = ()
     """IPv4 and IPv6 networks of this zone. Packets that arrive from its interfaces with a source
     outside them are dropped. At most one zone has none: it is everything else (the Internet)."""
-    interfaces_may_be_absent: bool = False
+    interfaces_may_be_absent: Switch = False
     """Do not refuse to start when an interface does not exist yet (dial-up, hot-plug)."""
 
 
@@ -67,7 +104,7 @@ class Allow(Model):
     """Zone where the flow starts."""
     to_zone: Name = Field(alias="to")
     """Zone where it goes, or `gateway` for this host itself."""
-    services: tuple[str, ...] = ("any",)
+    services: tuple[ServiceText, ...] = ("any",)
     """`any`, `tcp/21`, `udp/5060`, `tcp/8000-8010`, or a protocol without ports: `icmp`,
     `icmpv6`, `gre`, `esp`, `ah`, `sctp`, `ipip`, `proto/47`."""
     action: Action = "accept"
@@ -83,14 +120,19 @@ class Nat(Model):
     """Zone that sees the public address."""
     ipv4: Literal["none", "masquerade", "snat"] = "masquerade"
     """`masquerade`: the address of the interface; `snat`: `ipv4_address`; `none`: routed."""
-    ipv4_address: IPv4Address | None = None
+    ipv4_address: Address4 | None = None
     """Public address for `snat`."""
     ipv4_ports: PortRange | None = None
-    """TCP and UDP ports that the kernel may choose from for `snat`, as `first-last`."""
+    """TCP and UDP ports that the kernel may choose from for `snat`."""
     ipv6: Literal["none", "masquerade", "snat"] = "none"
     """The same for IPv6; `none` is the usual choice."""
-    ipv6_address: IPv6Address | None = None
+    ipv6_address: Address6 | None = None
     """Public address for `snat`."""
+
+    @property
+    def ipv4_span(self) -> PortSpan | None:
+        """`ipv4_ports` as a value."""
+        return parse_span(self.ipv4_ports) if self.ipv4_ports else None
 
 
 class Publish(Model):
@@ -98,12 +140,12 @@ class Publish(Model):
 
     protocol: Literal["tcp", "udp"] = "tcp"
     """Transport protocol of the service."""
-    address: IPv4Address | IPv6Address
+    address: Address
     """Public address that clients dial."""
     port: Port
     """Public port that clients dial."""
-    to_address: IPv4Address | IPv6Address
-    """Real address of the server."""
+    to_address: Address
+    """Real address of the server, in the `networks` of a zone; of the same family as `address`."""
     to_port: Port | None = None
     """Real port of the server; the public port when absent."""
 
@@ -112,19 +154,25 @@ class Bindings(Model):
     """Public ports that fwlb itself hands out for negotiated flows behind NAT."""
 
     ports: PortRange = "20480-28671"
-    """Range as `first-last`; whole blocks of 256 ports in it are used. Nothing else on this
-    host should listen there, and `ipv4_ports` of `[[nat]]` should not overlap it."""
-    timeout_s: Annotated[int, Field(ge=5, le=3600)] = 60
+    """Range from 1024 on; the whole blocks of 256 ports in it (from a multiple of 256) are used.
+    Nothing else on this host should listen there; `ipv4_ports`, published ports and the port of
+    the relay must lie outside."""
+    timeout_s: Seconds = 60
     """How long a binding waits for the first packet of its flow."""
+
+    @property
+    def span(self) -> PortSpan:
+        """`ports` as a value."""
+        return parse_span(self.ports)
 
 
 class Helper(Model):
     """What all helpers share."""
 
-    enabled: bool = True
+    enabled: Switch = True
     """Look into this protocol."""
     ports: tuple[Port, ...]
-    """TCP ports of the signalling."""
+    """TCP ports of the signalling; each belongs to one helper."""
     refused: Literal["reject", "pass"] = "reject"
     """A request that is never opened (port below 1024, third party): answer it with the
     protocol's own error, or pass it on unchanged. Nothing is opened either way."""
@@ -132,7 +180,7 @@ class Helper(Model):
     """A stream that is not this protocol: close it, or pass it on unread."""
     when_away: Literal["open", "closed"] = "open"
     """While the daemon is away: new control connections pass it by, or are refused."""
-    pinhole_timeout_s: Annotated[int, Field(ge=5, le=3600)] = 60
+    pinhole_timeout_s: Seconds = 60
     """How long a pinhole waits for the first packet of its flow."""
     denied_ports: tuple[Port, ...] = (3306, 3389, 5432, 5900, 5985, 6379, 8080, 8443, 27017)
     """Ports, beside those below 1024, that no pinhole is ever opened to."""
@@ -143,9 +191,9 @@ class FtpHelper(Helper):
 
     ports: tuple[Port, ...] = (21,)
     """TCP ports of FTP control connections."""
-    max_line_bytes: Annotated[int, Field(ge=512, le=65536)] = 4096
+    max_line_bytes: Annotated[int, Field(strict=True, ge=512, le=65536)] = 4096
     """Longest command or reply line; a longer one is no FTP."""
-    max_pending_commands: Annotated[int, Field(ge=1, le=1024)] = 64
+    max_pending_commands: Annotated[int, Field(strict=True, ge=1, le=1024)] = 64
     """Commands that may wait for their reply (pipelining)."""
 
 
@@ -161,34 +209,34 @@ class Relay(Model):
 
     port: Port = 2121
     """Port on the loopback addresses where the kernel hands connections over."""
-    max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    max_sessions: SessionLimit = 4096
     """Control connections at one time; more are refused."""
-    max_sessions_per_source: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    max_sessions_per_source: SessionLimit = 256
     """Control connections of one client address at one time."""
-    connect_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    connect_timeout_s: Annotated[float, Field(strict=True, gt=0, le=120)] = 10.0
     """How long the server may take to accept."""
-    idle_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 7200.0
+    idle_timeout_s: Annotated[float, Field(strict=True, ge=1, le=86400)] = 7200.0
     """A control connection in which nobody speaks for this long is closed. Transfers may take
     hours on a silent control connection."""
-    drain_timeout_s: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    drain_timeout_s: Annotated[float, Field(strict=True, ge=0, le=86400)] = 30.0
     """How long a stopping daemon lets running control connections finish."""
-    buffer_bytes: Annotated[int, Field(ge=4096, le=16 * 1024 * 1024)] = 65536
+    buffer_bytes: Annotated[int, Field(strict=True, ge=4096, le=16 * 1024 * 1024)] = 65536
     """Bytes held per direction before the sender is slowed down."""
-    liveness_timeout_s: Annotated[float, Field(ge=1, le=60)] = 3.0
+    liveness_timeout_s: Annotated[float, Field(strict=True, ge=1, le=60)] = 3.0
     """After this long without a sign of life from the daemon, new connections pass it by."""
-    route_table: Annotated[int, Field(ge=256, le=2**31 - 1)] = 7227
+    route_table: Annotated[int, Field(strict=True, ge=256, le=2**31 - 1)] = 7227
     """Number of the routing table that delivers relayed packets locally."""
 
 
 class Paths(Model):
     """Where things are."""
 
-    rules: Path = Path("/etc/fwlb/rules.d")
+    rules: AbsolutePath = Path("/etc/fwlb/rules.d")
     """Your own rules: `input/*.nft`, `forward/*.nft`, `prerouting/*.nft`, `postrouting/*.nft`
     go into the chain of that name, `table/*.nft` (sets, maps, chains) into the table."""
-    state: Path = Path("/var/lib/fwlb")
+    state: AbsolutePath = Path("/var/lib/fwlb")
     """What must survive a restart."""
-    runtime: Path = Path("/run/fwlb")
+    runtime: AbsolutePath = Path("/run/fwlb")
     """The control socket, and what may vanish at boot."""
 
 
@@ -213,5 +261,8 @@ class Config(Model):
     """Which protocols fwlb looks into."""
     relay: Relay = Relay()
     """The proxy for TCP signalling."""
+    sysctl: dict[SysctlName, SysctlValue] = {}
+    """Kernel settings below `net.` that `fwlb up` makes and `fwlb down` puts back, such as
+    `"net.ipv4.ip_forward" = 1`. fwlb touches no other."""
     paths: Paths = Paths()
     """Where things are."""

@@ -1,4 +1,4 @@
-"""Everything in the kernel that `up` touches, as one value: the table, the relay's routing, sysctls.
+"""All of the kernel that `up` touches, as one value: the table, the relay's routing, sysctls.
 
 `observe` reads it, `HostPlan` compares two of them, `move` carries a plan out. Going back is the
 same as going forward with the two sides exchanged.
@@ -77,7 +77,9 @@ class HostPlan:
             yield line
 
     def as_json(self) -> dict[str, Any]:
-        lines = [{"what": what, "op": line.op.value, "text": line.text} for what, line in self._lines()]
+        lines = [
+            {"what": what, "op": line.op.value, "text": line.text} for what, line in self._lines()
+        ]
         return {**self.table.as_json(), "same": self.is_empty, "host": lines}
 
     def _lines(self) -> Iterator[tuple[str, LineChange]]:

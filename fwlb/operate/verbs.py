@@ -16,7 +16,6 @@ from fwlb.config.models import Config
 from fwlb.errors import (
     ConfirmError,
     ForeignTableError,
-    FwlbError,
     InterfaceError,
     RulesetError,
     VerifyError,
