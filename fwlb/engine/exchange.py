@@ -1,10 +1,4 @@
-"""The pure core: what happens to control connections, and what the kernel must know for it.
-
-The daemon tells the engine what came in and carries out the `Outcome`: first all `changes` in one
-kernel transaction, then the `sends` in order. When the kernel refuses the changes the daemon sends
-`sends_if_refused` instead and says so with `kernel_refused`. The engine never waits, reads no
-clock and remembers only what its limits allow.
-"""
+"""What the daemon and the engine tell each other."""
 
 from __future__ import annotations
 
@@ -53,7 +47,25 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """Something an operator may want to see. `name` is stable (`pinhole-opened`)."""
+    """Something an operator may want to see. Names and fields are stable; values are text, numbers,
+    true, false or null.
+
+    ==================  =========================================================================
+    session-opened      helper, client, dialled, server, client_seen (address that the server
+                        sees), hairpin
+    session-closed      helper, client, dialled, server, why, age_s
+    session-opaque      why, reason (null where the protocol goes so), closing
+    binding-opened      channel, inside, public, timeout_s
+    binding-closed      channel, inside, public, why
+    pinhole-opened      channel, flow, source_nat (null: by the zones' rules), timeout_s
+    pinhole-closed      channel, flow, source_nat, why
+    refused             reason, detail; where known: sender, channel, helper, client, dialled;
+                        channels (how many ended because the kernel refused elements)
+    ==================  =========================================================================
+
+    `why` is `timeout` for what lapsed in the kernel unused or long in use, a refusal's name for
+    what the kernel did not take, else the protocol's or the daemon's own words.
+    """
 
     name: str
     session_id: str
