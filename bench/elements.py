@@ -20,7 +20,7 @@ BATCH = 1000
 TIMEOUT_S = 600
 RULES = """table inet fwlb {
     set pinhole4 {
-        typeof meta l4proto . ip saddr . ip daddr . th dport
+        type inet_proto . ipv4_addr . ipv4_addr . inet_service
         flags timeout,dynamic
         size 4000000
     }

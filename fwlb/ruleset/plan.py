@@ -174,7 +174,13 @@ class Plan:
                 gone.append(name)
         gone.sort(key=lambda name: name.kind != "chain")  # chains may use sets, never the reverse
         commands += [f"delete {name.kind} {self.table} {name.name}\n" for name in gone]
-        commands += [_table_text(new, new.blocks.values()), self._fill(new.blocks.values())]
+        # what stays must not be declared again: nft (1.0.6) misreads some types of maps that exist
+        written = [
+            block
+            for name, block in new.blocks.items()
+            if name.kind == "chain" or name in gone or name not in old.blocks
+        ]
+        commands += [_table_text(new, written), self._fill(new.blocks.values())]
         return "".join(commands)
 
     def _fill(self, blocks: Iterable[Block]) -> str:

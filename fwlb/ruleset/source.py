@@ -19,10 +19,6 @@ from fwlb.errors import RulesetError, Where
 from fwlb.ruleset.static import Elements, static_elements
 
 TABLE = "inet fwlb"
-CHAINS = ("prerouting", "input", "forward", "postrouting")
-"""Chains that take the operator's own rules: `rules.d/<chain>/*.nft` goes into `rules_<chain>`."""
-TABLE_DIRECTORY = "table"
-"""`rules.d/table/*.nft`: the operator's own sets, maps and chains."""
 MAX_FILE_BYTES = 1 << 20
 
 _INCLUDE = re.compile(r"^\s*#include (?P<what>\w+)$")
@@ -74,7 +70,6 @@ def source(config: Config) -> Source:
     lines = [*_defines(config)]
     for path in sorted(rules_directory().glob("*.nft")):
         lines.extend(_file(path, config.paths.rules))
-    lines.extend(_own_files(config.paths.rules, TABLE_DIRECTORY, wrap=True))
     lines.extend(_element_lines(static_elements(config)))
     return Source(tuple(lines))
 
@@ -106,15 +101,11 @@ def _file(path: Path, own: Path) -> Iterator[Line]:
             yield Line(text, path.name, number)
 
 
-def _own_files(directory: Path, what: str, *, wrap: bool = False) -> Iterator[Line]:
+def _own_files(directory: Path, what: str) -> Iterator[Line]:
     for path in sorted((directory / what).glob("*.nft")):
-        if wrap:
-            yield Line(f"table {TABLE} {{", str(path), 0)
         yield Line(f"# {path}", str(path), 0)
         for number, text in enumerate(_read(path).splitlines(), 1):
             yield Line(text, str(path), number)
-        if wrap:
-            yield Line("}", str(path), 0)
 
 
 def _read(path: Path) -> str:

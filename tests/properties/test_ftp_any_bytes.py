@@ -6,6 +6,7 @@ import time
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,21 +169,21 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@given(
-    st.sampled_from(Side),
-    st.sampled_from([b"PORT ", b"EPRT ", b"NOOP ", b"227 ", b"229 ", b"227-", b"200 "]),
-    st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=3),
+@pytest.mark.parametrize(
+    "start", [b"PORT ", b"EPRT ", b"NOOP ", b"227 ", b"229 ", b"227-", b"200 "]
 )
-def test_time_grows_no_faster_than_the_line(side: Side, start: bytes, parts: list[bytes]) -> None:
+@pytest.mark.parametrize("side", list(Side))
+def test_time_grows_no_faster_than_the_line(side: Side, start: bytes) -> None:
     """A line of 60 kB of whatever repeats takes milliseconds, not seconds (no quadratic search)."""
-    helper = FtpHelper(
-        client_addresses=frozenset({ip_address("192.0.2.1")}),
-        server_addresses=frozenset({ip_address("198.51.100.2")}),
-        limits=FtpLimits(max_line_bytes=65536),
-    )
-    helper.receive(Side.SERVER, b"220 ready\r\n", 0.0)
-    helper.receive(Side.CLIENT, b"PASV\r\n", 0.0)
-    line = start + b"".join(parts) * (60000 // len(b"".join(parts))) + b"\r\n"
-    began = time.process_time()
-    helper.receive(side, line, 0.0)
-    assert time.process_time() - began < 1
+    for part in HOSTILE:
+        helper = FtpHelper(
+            client_addresses=frozenset({ip_address("192.0.2.1")}),
+            server_addresses=frozenset({ip_address("198.51.100.2")}),
+            limits=FtpLimits(max_line_bytes=65536),
+        )
+        helper.receive(Side.SERVER, b"220 ready\r\n", 0.0)
+        helper.receive(Side.CLIENT, b"EPSV\r\n" if start == b"229 " else b"PASV\r\n", 0.0)
+        line = start + part * (60000 // len(part)) + b"\r\n"
+        began = time.process_time()
+        helper.receive(side, line, 0.0)
+        assert time.process_time() - began < 1, part

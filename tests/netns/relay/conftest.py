@@ -50,6 +50,8 @@ to_address = "10.1.0.3"
 address = "fd02::1"
 port = 21
 to_address = "fd01::3"
+[helpers.ftp]
+when_away = "{when_away}"
 [relay]
 {relay}
 [paths]
@@ -90,10 +92,10 @@ class Gateway:
         self.configure()
         self._daemon: Process | None = None
 
-    def configure(self, **relay: float) -> None:
+    def configure(self, *, when_away: str = "open", **relay: float) -> None:
         """Write the configuration and apply its ruleset, as `fwlb up` would."""
         settings = "\n".join(f"{key} = {value}" for key, value in (RELAY | relay).items())
-        text = CONFIG.format(relay=settings, directory=self.lab.directory)
+        text = CONFIG.format(relay=settings, when_away=when_away, directory=self.lab.directory)
         self.file.write_text(text)
         self.config: Config = parse(text, str(self.file))
         table = "table inet fwlb\ndelete table inet fwlb\n"

@@ -21,7 +21,9 @@ from fwlb.model import (
 )
 from fwlb.nat import bindings, pinholes
 
-RULES = Path(__file__).parents[3] / "rules" / "10-data.nft"
+RULES = "".join(
+    path.read_text() for path in sorted((Path(__file__).parents[3] / "rules").glob("*.nft"))
+)
 
 ADDRESSES: dict[int, dict[str, IPAddress]] = {
     4: {
@@ -38,11 +40,22 @@ ADDRESSES: dict[int, dict[str, IPAddress]] = {
 
 
 def declaration(name: str) -> tuple[list[str], list[str] | None]:
-    """The fields of key and data of one set or map, as `rules/10-data.nft` declares them."""
-    match = re.search(rf"(?:set|map) {name} \{{ typeof ([^;]+);", RULES.read_text())
-    assert match, f"{name} is not in {RULES}"
-    key, colon, data = match[1].partition(" : ")
-    return key.split(" . "), data.split(" . ") if colon else None
+    """The fields of the key, as the rule that asks the set names them, and those of the data, as
+    the statement of that rule takes them (as many as the type declares)."""
+    declared = re.search(rf"(?:set|map) {name} \{{ type ([^;]+);", RULES)
+    assert declared, f"{name} is not declared"
+    asked = re.search(
+        rf"(?:([ds]nat) (ip6?) to )?(meta l4proto( \. \w+ \w+)+)(?: map)? @{name}\b", RULES
+    )
+    assert asked, f"no rule asks {name}"
+    key = asked[3].split(" . ")
+    types, colon, data_types = declared[1].partition(" : ")
+    assert len(types.split(" . ")) == len(key)
+    if not colon:
+        return key, None
+    end = "d" if asked[1] == "dnat" else "s"
+    fields = [f"{asked[2]} {end}addr", f"th {end}port"]
+    return key, fields[: len(data_types.split(" . "))]
 
 
 def as_declared(element: Element, meaning: dict[str, FieldValue]) -> None:
