@@ -10,6 +10,7 @@ import errno as errnos
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple, Self
 
@@ -250,7 +251,8 @@ class NetlinkSocket:
                 hint="it never answers a message whose lengths do not add up",
             ) from error
         except OSError as error:
-            # ENOBUFS: an answer was thrown away because we had not read the ones before it
+            if error.errno == errnos.ENOBUFS:
+                self._drain()
             raise error_of(Answer(0, error.errno or errnos.EIO), what) from error
         messages = []
         start = 0
@@ -262,6 +264,17 @@ class NetlinkSocket:
             messages.append((kind, flags, sequence, body))
             start += (length + 3) & ~3
         return messages
+
+    def _drain(self) -> None:
+        """An answer was thrown away because the queue was full, and as long as it is not empty
+        the next ones are too: read all that is there."""
+        with suppress(BlockingIOError):
+            while True:
+                try:
+                    self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+                except OSError as error:
+                    if error.errno != errnos.ENOBUFS:
+                        raise
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:

@@ -98,7 +98,7 @@ def vsftpd_scene(require_program: Any, tmp_path_factory: pytest.TempPathFactory)
         yield scene(lab, tmp_path_factory.mktemp("gateway"), "vsftpd")
 
 
-@pytest.mark.parametrize(("client", "mode", "family"), cases())
+@pytest.mark.parametrize(("client", "mode", "family"), list(cases()))
 def test_a_file_comes_and_goes(
     server_scene: Scene, client: str, mode: Mode, family: Family
 ) -> None:

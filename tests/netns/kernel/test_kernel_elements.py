@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
@@ -282,7 +283,7 @@ def test_twenty_thousand_changes_are_one_transaction(writer: ElementWriter) -> N
 def test_above_the_documented_size_there_are_several_transactions(
     writer: ElementWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elements, "MAX_TRANSACTION_BYTES", 20_000)
+    monkeypatch.setattr(elements, "MAX_TRANSACTION_BYTES", 2_000)
     writer.apply([binding(ADD, 1, 2)])
     with pytest.raises(ElementExistsError):
         writer.apply([*(pinhole(ADD, n) for n in range(200)), binding(ADD, 1, 3)])
@@ -326,7 +327,8 @@ def test_elements_can_be_written_from_elsewhere(with_rules: Any, writer: Element
 
 
 def test_lost_answers_are_an_error_and_the_next_question_is_answered(with_rules: Any) -> None:
-    netlink = with_rules.call(NetlinkSocket, buffer_bytes=2048)
+    netlink = with_rules.call(NetlinkSocket)
+    netlink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     with with_rules.call(ElementWriter, netlink=netlink) as writer:
         with pytest.raises(KernelError, match="answers of the kernel were lost") as caught:
             writer.apply([pinhole(DELETE, n) for n in range(100)])

@@ -148,6 +148,7 @@ def _children_of(pid: int) -> list[str]:
 def test_who_is_not_root_is_told(call: str) -> None:
     code = (
         "import os\nfrom fwlb.errors import PrivilegeError\nfrom fwlb.kernel import nft\n"
+        "nft.require_root()  # loads what nobody may not read\n"
         "os.setgroups([]); os.setuid(65534)\n"
         f"try: nft.{call}\n"
         "except PrivilegeError as error: print(error)\n"

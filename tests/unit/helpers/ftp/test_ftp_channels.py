@@ -77,6 +77,13 @@ def test_before_the_login_the_server_has_to_accept_first(fresh: Any) -> None:
     assert fresh.server("200 ok") == ["expect 1"]
 
 
+@pytest.mark.parametrize("reply", ["331 password please", "200 hm", "530 not you"])
+def test_a_reply_that_is_no_login_does_not_count_as_one(fresh: Any, reply: str) -> None:
+    fresh.server("220 ready")
+    fresh.ask("USER a", reply)
+    assert fresh.client(PORT) == [PORT_OFFER]
+
+
 def test_of_several_waiting_offers_only_the_first_is_expected_at_once(session: Any) -> None:
     assert session.client(PORT, PORT) == [
         PORT_OFFER,
@@ -179,6 +186,7 @@ def test_commands_without_a_transfer_leave_the_channel(session: Any) -> None:
 def test_a_transfer_that_never_began_leaves_the_channel(session: Any) -> None:
     session.ask("PASV", PASV_REPLY)
     assert session.ask("RETR missing", "550 no such file") == []
+    assert session.ask("RETR tape", "110 restart marker", "120 in a minute", "551 no tape") == []
     assert session.ask("LIST", "150 begins", "226 done") == ["end 1: transfer over"]
 
 
