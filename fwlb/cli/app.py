@@ -103,7 +103,7 @@ def init(
 @app.command()
 @verb
 def check(config: ConfigFile = DEFAULT_CONFIG, json_: Json = False) -> int:
-    """Report every mistake in the configuration, with its line and what would be right."""
+    """Report every mistake in the configuration, with its line."""
     from fwlb.cli import verbs
 
     return verbs.check(config, as_json=json_)
@@ -121,7 +121,10 @@ def render(config: ConfigFile = DEFAULT_CONFIG) -> None:
 @app.command()
 @verb
 def diff(config: ConfigFile = DEFAULT_CONFIG, json_: Json = False) -> int:
-    """Show what `up` would change in the kernel. Exit: 0 nothing, 1 something, 2 trouble."""
+    """Show what `up` would change in the kernel.
+
+    Exit status: 0 nothing, 1 something, 2 trouble.
+    """
     from fwlb.cli import verbs
 
     return verbs.diff(config, as_json=json_)
@@ -147,7 +150,11 @@ def up(
     ] = None,
     json_: Json = False,
 ) -> int:
-    """Apply what `diff` shows in one transaction, verify it, and run the daemon."""
+    """Apply what `diff` shows, verify it, run the daemon.
+
+    The change is one transaction. With a daemon running already use --no-daemon: it takes the
+    new configuration over.
+    """
     from fwlb.cli import verbs
 
     if dry_run:
@@ -176,7 +183,7 @@ def down(config: ConfigFile = DEFAULT_CONFIG, json_: Json = False) -> None:
 @app.command()
 @verb
 def status(config: ConfigFile = DEFAULT_CONFIG, json_: Json = False) -> None:
-    """Show the running daemon: sessions, pinholes, bindings, refusals."""
+    """Show the running daemon: sessions, pinholes, refusals."""
     from fwlb.cli import verbs
 
     verbs.status(config, as_json=json_)
@@ -198,7 +205,7 @@ def demo(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
 ) -> int:
-    """Show real FTP transfers through a lab gateway, without and with fwlb. Needs root."""
+    """Show real transfers through a lab gateway. Needs root."""
     from fwlb.cli import verbs
 
     return verbs.demo(json_file)

@@ -57,13 +57,13 @@ class Nft:
     def __init__(self) -> None:
         try:
             import nftables
+
+            self._nft = nftables.Nftables()
         except ImportError as error:
             raise MissingFeatureError(
                 "the Python module nftables is not installed",
                 hint="apt install python3-nftables, or pip install pip-nftables",
             ) from error
-        try:
-            self._nft = nftables.Nftables()
         except OSError as error:
             raise MissingFeatureError(
                 f"libnftables cannot be loaded: {error}",

@@ -55,7 +55,8 @@ class Applied:
     def as_text(self) -> str:
         if not self.changed:
             return "applied: nothing to change"
-        text = f"applied and verified: {self.objects} objects of table inet fwlb changed"
+        objects = f"{self.objects} object{'' if self.objects == 1 else 's'}"
+        text = f"applied and verified: {objects} of table inet fwlb changed"
         if self.confirm_s is not None:
             text += f"; run `fwlb confirm` within {self.confirm_s:g} s, or it is rolled back"
         return text

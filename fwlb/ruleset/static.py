@@ -6,9 +6,15 @@ The values are nft text, so that `fwlb render` prints them as an operator would 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    summarize_address_range,
+)
 from itertools import product
-from typing import TypeVar
 
 from fwlb.config.lookup import Service, parse_service
 from fwlb.config.models import GATEWAY, Action, Config, Network, Zone
@@ -16,8 +22,6 @@ from fwlb.config.models import GATEWAY, Action, Config, Network, Zone
 VERDICTS: dict[Action, str] = {"accept": "accept", "drop": "drop", "reject": "goto refuse"}
 
 Elements = dict[str, list[str]]
-
-N = TypeVar("N", IPv4Network, IPv6Network)
 
 
 def static_elements(config: Config) -> Elements:
@@ -50,29 +54,28 @@ def _zone_sources(config: Config) -> Iterator[tuple[str, str]]:
 def zone_networks(config: Config, zone: Zone, version: int) -> Sequence[Network]:
     """Networks of one family whose hosts belong to `zone`. A zone without networks has what no
     other zone has."""
-    every = [network for other in config.zones.values() for network in other.networks]
+    if zone.networks:
+        return [network for network in zone.networks if network.version == version]
+    others = [network for other in config.zones.values() for network in other.networks]
     if version == 4:
-        own4 = [network for network in zone.networks if isinstance(network, IPv4Network)]
-        all4 = [network for network in every if isinstance(network, IPv4Network)]
-        return own4 if zone.networks else _rest([IPv4Network("0.0.0.0/0")], all4)
-    own6 = [network for network in zone.networks if isinstance(network, IPv6Network)]
-    all6 = [network for network in every if isinstance(network, IPv6Network)]
-    return own6 if zone.networks else _rest([IPv6Network("::/0")], all6)
+        taken4 = collapse_addresses(n for n in others if isinstance(n, IPv4Network))
+        return _networks(IPv4Address, 2**32, taken4)
+    taken6 = collapse_addresses(n for n in others if isinstance(n, IPv6Network))
+    return _networks(IPv6Address, 2**128, taken6)
 
 
-def _rest(whole: list[N], holes: Iterable[N]) -> list[N]:
-    """What is left of `whole` without `holes`."""
-    for hole in holes:
-        whole = [part for network in whole for part in _without(network, hole)]
-    return list(collapse_addresses(whole))
-
-
-def _without(network: N, hole: N) -> Iterable[N]:
-    if network.subnet_of(hole):
-        return ()
-    if hole.subnet_of(network):
-        return network.address_exclude(hole)
-    return (network,)
+def _networks(
+    address: type[IPv4Address | IPv6Address], end: int, taken: Iterable[Network]
+) -> list[Network]:
+    """The networks between those in `taken`, which are sorted and do not overlap."""
+    rest: list[Network] = []
+    free = 0
+    for network in [*taken, None]:
+        first = end if network is None else int(network.network_address)
+        if first > free:
+            rest.extend(summarize_address_range(address(free), address(first - 1)))
+        free = end if network is None else int(network.broadcast_address) + 1
+    return rest
 
 
 def _forward_policy(config: Config) -> Iterator[tuple[str, str]]:

@@ -216,10 +216,12 @@ class Pending:
         """125 and 150 say that a transfer begins, whatever the verb that asked for it."""
         if code not in (125, 150) or not self._commands:
             return
-        waiting = (own for own in self._commands if own.kind is Kind.TRANSFER and not own.begun)
-        beginning = next(waiting, self._commands[0])
+        beginning = self._commands[0]
         if beginning.kind is Kind.PLAIN:
             beginning.kind = Kind.TRANSFER
+        elif beginning.kind is not Kind.TRANSFER or beginning.begun:
+            waiting = (own for own in self._commands if own.kind is Kind.TRANSFER and not own.begun)
+            beginning = next(waiting, beginning)
         beginning.begun = beginning.kind is Kind.TRANSFER
         before = self._before(beginning)
         kinds = {command.kind for command in before}
