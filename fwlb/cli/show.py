@@ -9,7 +9,7 @@ from typing import Any
 def duration_text(seconds: float) -> str:
     """`3d 4h`, `5m 6s`: the two largest units."""
     left = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):

@@ -32,12 +32,25 @@ class State:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait for, then hold, the right to change the kernel."""
-        descriptor = self._open_lock()
+        descriptor = self._lock()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self) -> int:
+        while True:
+            descriptor = self._open_lock()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._is_lock(descriptor):
+                return descriptor
+            os.close(descriptor)  # who held it removed the file: others lock another one by now
+
+    def _is_lock(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.directory / "lock").stat())
+        except FileNotFoundError:
+            return False
 
     def _open_lock(self) -> int:
         try:

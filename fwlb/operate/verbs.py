@@ -83,6 +83,11 @@ class Undo:
         value = state.read("undo") or {}
         return cls(value.get("sysctl", {}), value.get("route_tables", []))
 
+    def only(self, config: Config) -> None:
+        """Forget what is put back: settings and tables that `config` does not name."""
+        self.sysctl = {name: self.sysctl[name] for name in self.sysctl if name in config.sysctl}
+        self.route_tables = [config.relay.route_table]
+
     def write(self, state: State) -> None:
         state.write("undo", {"sysctl": self.sysctl, "route_tables": self.route_tables})
 
@@ -137,7 +142,8 @@ def apply(
         _settle_pending(state, now_s, boot_id)
         prepared = prepare(config)
         plan = prepared.plan
-        _note_undo(state, config, plan.live)
+        former = state.read("undo")
+        undo = _note_undo(state, config, plan.live)
         if confirm is not None:
             state.write(
                 "pending",
@@ -145,6 +151,7 @@ def apply(
                     "deadline_s": now_s + confirm.seconds,
                     "boot_id": boot_id,
                     "before": plan.live.as_json(),
+                    "undo": former,
                     "applied": state.read("applied"),
                 },
             )
@@ -154,7 +161,10 @@ def apply(
             _verify(config)
         except BaseException:
             _move_back(state, plan.live)
+            _restore_undo(state, former)
             raise
+        undo.only(config)
+        undo.write(state)
         state.write("applied", {"file": str(file), "config": file.read_text(encoding="utf-8")})
         seconds = confirm.seconds if confirm else None
         return Applied(not plan.is_empty, len(plan.table.changes), seconds)
@@ -264,7 +274,7 @@ def _wanted_routing(config: Config) -> frozenset[routes.RelayRoute]:
     )
 
 
-def _note_undo(state: State, config: Config, live: HostState) -> None:
+def _note_undo(state: State, config: Config, live: HostState) -> Undo:
     """Write down what is about to change, before it changes."""
     undo = Undo.read(state)
     for name in config.sysctl:
@@ -272,6 +282,7 @@ def _note_undo(state: State, config: Config, live: HostState) -> None:
     if config.relay.route_table not in undo.route_tables:
         undo.route_tables.append(config.relay.route_table)
     undo.write(state)
+    return undo
 
 
 def _verify(config: Config) -> None:
@@ -289,8 +300,13 @@ def _move_back(state: State, before: HostState) -> None:
     now = observe(Undo.read(state).route_tables, before.sysctl)
     move(HostPlan(now, before))
     state.remove("pending")
-    if before.table is None and state.read("applied") is None:
+
+
+def _restore_undo(state: State, former: dict[str, Any] | None) -> None:
+    if former is None:
         state.remove_all()
+    else:
+        state.write("undo", former)
 
 
 def _settle_pending(state: State, now_s: float, boot_id: str) -> None:
@@ -318,3 +334,4 @@ def _roll_back(state: State, pending: dict[str, Any]) -> None:
     else:
         state.write("applied", pending["applied"])
     _move_back(state, before)
+    _restore_undo(state, pending["undo"])

@@ -15,9 +15,8 @@ CLASSES = [
 
 
 def test_every_error_is_on_the_page() -> None:
-    listed = {
-        code: int(status) for code, status in re.findall(r"^\| `([\w-]+)` \| (\d+) \|", PAGE, re.M)
-    }
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \|", PAGE, re.MULTILINE)
+    listed = {code: int(status) for code, status in rows}
     assert listed == {e.code: e.exit_status for e in CLASSES if e is not errors.FwlbError}
 
 
@@ -29,7 +28,7 @@ def test_every_error_is_in_the_tree_of_the_docstring() -> None:
 
 
 def test_every_refusal_is_on_the_page() -> None:
-    listed = re.findall(r"^\| `([\w-]+)` \| (?!\d+ \|)", PAGE, re.M)
+    listed = re.findall(r"^\| `([\w-]+)` \| (?!\d+ \|)", PAGE, re.MULTILINE)
     assert sorted(listed) == sorted(reason.value for reason in Refusal)
 
 

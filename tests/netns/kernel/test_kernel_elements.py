@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
+from random import Random
 from typing import Any
 
 import pytest
@@ -348,3 +349,27 @@ def test_a_message_with_wrong_lengths_is_never_answered(with_rules: Any) -> None
             commit(netlink, [shifted], "shifted")
         writer.apply([alive(ADD, 21)])
         assert writer.get("relay_alive", (21,)) is not None
+
+
+def test_any_batches_leave_what_a_simple_book_says(writer: ElementWriter) -> None:
+    """Random batches over few keys: each is taken whole or, for a key with other data, not at all."""
+    random = Random(5)
+    book: dict[int, int] = {}
+    for _ in range(300):
+        batch, after, is_legal = [], dict(book), True
+        for _ in range(random.randint(1, 12)):
+            kind = random.choice(list(ChangeKind))
+            port, to_port = random.randint(1, 10), random.randint(1, 2)
+            batch.append(binding(kind, port, to_port))
+            if kind is DELETE:
+                after.pop(port, None)
+            else:
+                is_legal &= after.setdefault(port, to_port) == to_port
+        if is_legal:
+            writer.apply(batch)
+            book = after
+        else:
+            with pytest.raises(ElementExistsError):
+                writer.apply(batch)
+        stored = {port: writer.get("binding_in4", (6, OUT4, port)) for port in range(1, 11)}
+        assert {p: e.data for p, e in stored.items() if e} == {p: (IN4, t) for p, t in book.items()}

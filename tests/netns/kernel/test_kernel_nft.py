@@ -121,23 +121,20 @@ def test_a_hang_ends_at_the_deadline(namespace: Any, rules: str) -> None:
     assert children() <= before
 
 
-def test_the_child_does_not_outlive_who_asked(namespace: Any) -> None:
+def test_the_child_does_not_outlive_who_asked(namespace: Any, tmp_path: Path) -> None:
     """The asking process is killed while libnftables reads a pipe that never ends."""
-    pipe = Path(f"/tmp/{namespace.name}.nft")
+    pipe = tmp_path / "endless.nft"
     os.mkfifo(pipe)
-    try:
-        code = f"from fwlb.kernel import nft; nft.run('include \"{pipe}\"')"
-        with subprocess.Popen([*namespace.prefix(), sys.executable, "-c", code]) as asking:
-            deadline = time.monotonic() + 10
-            while not (started := _children_of(asking.pid)) and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.3)  # until it has asked to be killed with its parent
-            asking.kill()
-        while any(Path(f"/proc/{pid}").exists() for pid in started):
-            assert time.monotonic() < deadline
+    code = f"from fwlb.kernel import nft; nft.run('include \"{pipe}\"')"
+    with subprocess.Popen([*namespace.prefix(), sys.executable, "-c", code]) as asking:
+        deadline = time.monotonic() + 10
+        while not (started := _children_of(asking.pid)) and time.monotonic() < deadline:
             time.sleep(0.01)
-    finally:
-        pipe.unlink()
+        time.sleep(0.3)  # until it has asked to be killed with its parent
+        asking.kill()
+    while any(Path(f"/proc/{pid}").exists() for pid in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _children_of(pid: int) -> list[str]:
