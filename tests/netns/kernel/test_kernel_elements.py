@@ -8,10 +8,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
-from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fwlb.errors import (
     ElementExistsError,
@@ -30,6 +31,16 @@ pytestmark = pytest.mark.netns
 
 ADD, RENEW, DELETE = ChangeKind.ADD, ChangeKind.RENEW, ChangeKind.DELETE
 IN4, OUT4, IN6, OUT6 = (ip_address(a) for a in ("10.1.0.2", "203.0.113.1", "fd01::2", "fd02::1"))
+
+BATCHES = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(ChangeKind), st.integers(1, 6), st.integers(1, 2)),
+        min_size=1,
+        max_size=10,
+    ),
+    max_size=10,
+)
+"""Batches of changes to few keys: what, which port, to which port."""
 
 # of every run-time set and map: a key, its data, and how nft's JSON shows both
 RUN_TIME: dict[str, tuple[Sequence[FieldValue], Sequence[FieldValue] | None, object, object]] = {
@@ -351,25 +362,29 @@ def test_a_message_with_wrong_lengths_is_never_answered(with_rules: Any) -> None
         assert writer.get("relay_alive", (21,)) is not None
 
 
-def test_any_batches_leave_what_a_simple_book_says(writer: ElementWriter) -> None:
-    """Random batches over few keys: each is taken whole or, for a key with other data, not at all."""
-    random = Random(5)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(BATCHES)
+def test_any_batches_leave_what_a_simple_book_says(
+    writer: ElementWriter, batches: list[list[tuple[ChangeKind, int, int]]]
+) -> None:
+    """Each batch is taken whole or, where a key has other data, not at all."""
+    writer.flush("binding_in4")
     book: dict[int, int] = {}
-    for _ in range(300):
-        batch, after, is_legal = [], dict(book), True
-        for _ in range(random.randint(1, 12)):
-            kind = random.choice(list(ChangeKind))
-            port, to_port = random.randint(1, 10), random.randint(1, 2)
-            batch.append(binding(kind, port, to_port))
+    for batch in batches:
+        changes = [binding(*each) for each in batch]
+        after, is_legal = dict(book), True
+        for kind, port, to_port in batch:
             if kind is DELETE:
                 after.pop(port, None)
             else:
                 is_legal &= after.setdefault(port, to_port) == to_port
         if is_legal:
-            writer.apply(batch)
+            writer.apply(changes)
             book = after
         else:
             with pytest.raises(ElementExistsError):
-                writer.apply(batch)
-        stored = {port: writer.get("binding_in4", (6, OUT4, port)) for port in range(1, 11)}
+                writer.apply(changes)
+        stored = {port: writer.get("binding_in4", (6, OUT4, port)) for port in range(1, 7)}
         assert {p: e.data for p, e in stored.items() if e} == {p: (IN4, t) for p, t in book.items()}

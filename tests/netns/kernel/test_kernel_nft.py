@@ -36,15 +36,8 @@ def children() -> set[str]:
     return {pid for task in tasks for pid in task.read_text().split()}
 
 
-def net_namespaces() -> set[str]:
-    """The network namespaces that any process is in, and those with names."""
-    found = {path.name for path in Path("/run/netns").iterdir()}
-    for process in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            found.add(str(process.readlink()))
-        except OSError:
-            continue  # it has ended
-    return found
+def named_namespaces(prefix: str) -> set[str]:
+    return {path.name for path in Path("/run/netns").iterdir() if path.name.startswith(prefix)}
 
 
 # --- run -----------------------------------------------------------------------------------------
@@ -244,7 +237,7 @@ def test_rules_can_be_loaded_beside_a_busy_writer(with_rules: Any) -> None:
 
 
 def test_scratch_shows_what_a_text_means_and_leaves_nothing(namespace: Any, rules: str) -> None:
-    before = net_namespaces()
+    processes, namespaces = children(), named_namespaces(f"fwlbB{os.getpid()}")
     names = namespace.run("ip", "-br", "link")
     text = rules + (
         "table inet fwlb {\nchain own {\n"
@@ -256,7 +249,9 @@ def test_scratch_shows_what_a_text_means_and_leaves_nothing(namespace: Any, rule
     assert snapshot.tables == [("inet", "fwlb")]
     assert namespace.run("nft", "list", "ruleset") == ""
     assert namespace.run("ip", "-br", "link") == names
-    assert net_namespaces() <= before
+    # a namespace without a name lives as long as a process in it
+    assert children() <= processes
+    assert named_namespaces(f"fwlbB{os.getpid()}") == namespaces
 
 
 def test_scratch_tells_every_table_that_a_text_makes(namespace: Any) -> None:
