@@ -49,7 +49,8 @@ class ChannelOffered:
 
 @dataclass(frozen=True, slots=True)
 class ChannelExpected:
-    """Both sides agreed on the channel: the flow may come now."""
+    """The flow may come now. Usually both sides agreed; a protocol whose real servers connect before
+    they answer says in its helper what it takes as agreement instead."""
 
     channel: int
 
