@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 def run() -> None:
     """Run the command line and exit."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # `fwlb render | head`
-        sys.stderr.close()
-        sys.exit(141)
+    app()
 
 
 def verb(function: Callable[P, int | None]) -> Callable[P, None]:
@@ -54,18 +50,23 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             status = function(*args, **kwargs)
         except FwlbError as error:
-            fail(error, as_json=bool(kwargs.get("json_")), trouble=function.__name__ == "diff")
+            compares = function.__name__ == "diff" or bool(kwargs.get("dry_run"))
+            fail(error, as_json=bool(kwargs.get("json_")), trouble=compares)
+        except BrokenPipeError:  # `fwlb render | head`: not 1, which means something in `diff`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 128 + signal.SIGPIPE
         raise typer.Exit(status or 0)
 
     return wrapped
 
 
 def fail(error: FwlbError, *, as_json: bool, trouble: bool) -> NoReturn:
+    status = 2 if trouble else error.exit_status
     if as_json:
-        typer.echo(json.dumps(error.as_json(), indent=2))
+        typer.echo(json.dumps({**error.as_json(), "exit_status": status}, indent=2))
     else:
         typer.echo(f"fwlb: {error}", err=True)
-    raise typer.Exit(2 if trouble else error.exit_status)
+    raise typer.Exit(status)
 
 
 def say(value: Any, *, as_json: bool, text: str) -> None:

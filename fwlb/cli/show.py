@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fwlb.ruleset.plan import LineChange, Op
+
+COLOURS = {Op.ADD: "32", Op.REMOVE: "31", Op.KEEP: ""}
+HEADING_COLOUR = "36"
+
+
+class Patch(Protocol):
+    """A plan that can be shown."""
+
+    @property
+    def is_empty(self) -> bool: ...
+
+    def patch(self) -> Iterator[LineChange | str]: ...
+
+
+def patch_text(plan: Patch, file: Path, *, colour: bool) -> str:
+    """`fwlb diff`: the plan as a patch from the kernel to the configuration file."""
+    if plan.is_empty:
+        return "no difference"
+    lines = ["--- kernel", f"+++ {file}"]
+    for line in plan.patch():
+        if isinstance(line, LineChange):
+            lines.append(_coloured(f"{line.op.value} {line.text}", colour and COLOURS[line.op]))
+        else:
+            lines.append(_coloured(line, colour and HEADING_COLOUR))
+    return "\n".join(lines)
+
+
+def _coloured(text: str, code: str | bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
 def duration_text(seconds: float) -> str:

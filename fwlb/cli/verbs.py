@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,7 @@ from fwlb.errors import ConfigError, HostError, Where
 
 if TYPE_CHECKING:
     from fwlb.config.models import Config
-    from fwlb.operate import Applied, Prepared
+    from fwlb.operate import Applied
 
 
 def init(file: Path, *, force: bool) -> None:
@@ -27,12 +27,13 @@ def init(file: Path, *, force: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w" if force else "x", encoding="utf-8") as target:
             target.write(example.text())
-    except FileExistsError:
-        raise HostError(
-            "the file is there already", where=Where(str(file)), hint="use --force to replace it"
-        ) from None
     except OSError as error:
-        raise HostError(f"cannot write: {error.strerror}", where=Where(str(file))) from error
+        where = Where(str(file))
+        if isinstance(error, FileExistsError) and file.exists():
+            hint = "use --force to replace it"
+            raise HostError("the file is there already", where=where, hint=hint) from None
+        reason = f"{error.strerror} ({error.filename})"
+        raise HostError(f"cannot write: {reason}", where=where) from error
     typer.echo(f"wrote {file}; set the interfaces and networks of your zones, then: fwlb check")
 
 
@@ -55,10 +56,12 @@ def render(file: Path) -> None:
 
 def diff(file: Path, *, as_json: bool) -> int:
     from fwlb import operate
+    from fwlb.cli.show import patch_text
 
-    prepared = operate.prepare(_load(file))
-    say(prepared.plan.as_json(), as_json=as_json, text=_patch(prepared, file))
-    return 0 if prepared.plan.is_empty else 1
+    plan = operate.prepare(_load(file)).plan
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    say(plan.as_json(), as_json=as_json, text=patch_text(plan, file, colour=colour))
+    return 0 if plan.is_empty else 1
 
 
 def up(file: Path, *, daemon: bool, confirm_s: int | None, as_json: bool) -> int:
@@ -66,7 +69,7 @@ def up(file: Path, *, daemon: bool, confirm_s: int | None, as_json: bool) -> int
 
     config = _load(file)
     if daemon:
-        main.refuse_second_daemon(config)
+        main.require_startable(config)
     answer = _apply(config, file, confirm_s)
     say(answer.as_json(), as_json=as_json, text=answer.as_text())
     if daemon:
@@ -144,22 +147,3 @@ def _load(file: Path) -> Config:
     from fwlb.config.load import load
 
     return load(file)
-
-
-def _patch(prepared: Prepared, file: Path) -> str:
-    from fwlb.ruleset.plan import LineChange, Op
-
-    if prepared.plan.is_empty:
-        return "no difference"
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    lines: list[Any] = ["--- kernel", f"+++ {file}", *prepared.plan.patch()]
-    shown = []
-    for line in lines:
-        text = f"{line.op.value} {line.text}" if isinstance(line, LineChange) else str(line)
-        code = ""
-        if colour and isinstance(line, LineChange) and line.op is not Op.KEEP:
-            code = "32" if line.op is Op.ADD else "31"
-        elif colour and text.startswith("@@"):
-            code = "36"
-        shown.append(f"\x1b[{code}m{text}\x1b[0m" if code else text)
-    return "\n".join(shown)

@@ -1,10 +1,14 @@
 """Answers of the daemon as text."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from fwlb.cli.show import duration_text, sessions_text, status_text
+from fwlb.cli.show import duration_text, patch_text, sessions_text, status_text
+from fwlb.ruleset.plan import Content, Plan
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "node": "gw1",
     "version": "0.1.0",
     "pid": 7,
@@ -53,3 +57,24 @@ def test_status_shows_the_last_error() -> None:
 
 def test_no_sessions() -> None:
     assert sessions_text({"sessions": []}) == "no sessions"
+
+
+LISTING = "table inet fwlb {{\n\tchain c {{\n\t\t{rule}\n\t}}\n}}\n"
+
+
+def test_a_patch_is_coloured_only_where_wanted() -> None:
+    live, wanted = (Content(LISTING.format(rule=rule)) for rule in ("drop", "accept"))
+    plan = Plan(live, wanted)
+    assert patch_text(plan, Path("fwlb.toml"), colour=False).splitlines() == [
+        "--- kernel",
+        "+++ fwlb.toml",
+        "@@ table inet fwlb, chain c @@",
+        "- drop",
+        "+ accept",
+    ]
+    assert patch_text(plan, Path("fwlb.toml"), colour=True).splitlines()[2:] == [
+        "\x1b[36m@@ table inet fwlb, chain c @@\x1b[0m",
+        "\x1b[31m- drop\x1b[0m",
+        "\x1b[32m+ accept\x1b[0m",
+    ]
+    assert patch_text(Plan(live, live), Path("x"), colour=True) == "no difference"
