@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.report import Row, median_s
+from bench.scratch import in_scratch_namespace
 from fwlb import operate
 from fwlb.config.models import Config
-from fwlb.kernel import netns
 from fwlb.kernel.elements import ElementWriter
 from fwlb.model import Change, ChangeKind, Element
 
-NAMESPACE = "fwlb-bench-diff"
 COUNTS = (10, 1_000, 10_000)
 ROUNDS = 5
 LIMIT_S = 2.0
@@ -23,8 +22,8 @@ WRITES_PER_S = 5_000
 
 
 def run() -> list[Row]:
-    with netns.temporary(NAMESPACE) as namespace, TemporaryDirectory() as directory:
-        return namespace.call(lambda: _measure(Path(directory)))
+    with TemporaryDirectory() as directory:
+        return in_scratch_namespace(lambda: _measure(Path(directory)))
 
 
 def _measure(directory: Path) -> list[Row]:
@@ -63,7 +62,8 @@ def _config(directory: Path, count: int) -> Config:
     (directory / "fwlb.toml").write_text("")
     value: dict[str, Any] = {
         "node": {"name": "bench"},
-        "zones": {"inside": {"interfaces": ["lo"]}},
+        "zones": {"inside": {"interfaces": ["lan0"], "interfaces_may_be_absent": True}},
+        "helpers": {"ftp": {"enabled": False}},
         "paths": {"rules": rules.parent, "state": directory / "state"},
     }
     return Config.model_validate(value)

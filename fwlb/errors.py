@@ -9,9 +9,9 @@
     │   ├── MissingFeatureError    missing-feature      4   library, kernel feature or program
     │   └── InterfaceError         interface            4   a configured interface does not exist
     ├── RulesetError               ruleset              5   nft refused the ruleset
-    │   ├── ForeignTableError      foreign-table        5   a table of our name that is not ours
-    │   ├── NftCrashError          nft-crash            5   libnftables died or hung in its child process
-    │   └── VerifyError            verify               5   the kernel shows something else than was applied
+    │   ├── ForeignTableError      foreign-table        5   our name, but not our table
+    │   ├── NftCrashError          nft-crash            5   libnftables died or hung
+    │   └── VerifyError            verify               5   the kernel shows something else
     ├── KernelError                kernel               6   netlink said no (carries errno)
     │   ├── ElementExistsError     element-exists       6
     │   ├── ElementMissingError    element-missing      6   no such element, set or table
@@ -82,7 +82,9 @@ class FwlbError(Exception):
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, where: Where | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, where: Where | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where or Where()

@@ -188,7 +188,7 @@ class Replica:
 
 
 MARK_RELAY_IN = 0x01000000
-"""Packet mark: deliver to the relay. fwlb uses the highest byte of both marks, steering the rest."""
+"""Packet mark: deliver to the relay. fwlb uses the highest byte of both marks, steering others."""
 MARK_RELAY_OUT = 0x02000000
 """Packet mark: sent by the relay's server leg (SO_MARK)."""
 MARK_RELAYED = 0x01000000

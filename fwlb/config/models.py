@@ -91,7 +91,8 @@ class Policy(Model):
     """What happens to packets that nothing else accepts."""
 
     forward: Action = "drop"
-    """New flows through the gateway that no `[[allow]]`, published service or pinhole accepts."""
+    """New flows through the gateway that no `[[allow]]`, published service or pinhole accepts.
+    An interface that belongs to no zone forwards nothing in any case."""
     input: Action = "accept"
     """New flows to the gateway itself that no `[[allow]]` with `to = "gateway"` accepts."""
 

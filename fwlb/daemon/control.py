@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ def call(
         return _ask(connection, path, lines, {"verb": verb, **arguments})
 
 
-def events(path: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[dict[str, Any]]:
+def events(
+    path: Path, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> Generator[dict[str, Any], None, None]:
     """Log events as they happen, until the daemon ends. Raises as `call` does."""
     with _connect(path, timeout_s) as connection:
         answers = _lines(connection, path, time.monotonic() + timeout_s)
@@ -76,7 +78,7 @@ def _connect(path: Path, timeout_s: float) -> socket.socket:
     connection.settimeout(timeout_s)
     try:
         connection.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         connection.close()
         raise NotRunningError(
             f"no fwlb daemon answers on {path}",

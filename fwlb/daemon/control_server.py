@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -42,14 +43,11 @@ class ControlServer:
     async def open(self) -> None:
         """Listen. Raises AlreadyRunningError when somebody answers there, else DaemonError."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            require_directory(self._path)
             self._remove_stale()
             listener = _bind(self._path)
         except OSError as error:
-            raise DaemonError(
-                f"cannot listen on {self._path}: {error.strerror or error}",
-                hint="check `paths.runtime` and who may write there",
-            ) from error
+            raise _cannot_listen(self._path, error) from error
         self._server = await asyncio.start_unix_server(
             self._welcome, sock=listener, limit=MAX_REQUEST_BYTES
         )
@@ -158,6 +156,23 @@ def _parse(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return request if isinstance(request, dict) else {}
+
+
+def require_directory(path: Path) -> None:
+    """Make the directory of the socket `path`. Raises DaemonError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_listen(path, error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise _cannot_listen(path, OSError(errno.EROFS, "the directory cannot be written"))
+
+
+def _cannot_listen(path: Path, error: OSError) -> DaemonError:
+    return DaemonError(
+        f"cannot listen on {path}: {error.strerror or error}",
+        hint="check `paths.runtime` and who may write there",
+    )
 
 
 def _bind(path: Path) -> socket.socket:

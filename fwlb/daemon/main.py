@@ -35,7 +35,7 @@ from fwlb.daemon.liveness import Liveness
 from fwlb.daemon.notify import Notifier
 from fwlb.daemon.outcomes import Outcomes
 from fwlb.daemon.relay import STOP_S, Relay
-from fwlb.daemon.running import refuse_second_daemon, reload_running, stop_running
+from fwlb.daemon.running import reload_running, require_startable, stop_running
 from fwlb.engine import Engine
 from fwlb.errors import DaemonError, ElementMissingError, FwlbError, PortInUseError
 from fwlb.helpers import registry
@@ -43,7 +43,7 @@ from fwlb.kernel.elements import ElementWriter
 from fwlb.kernel.privilege import require_root
 from fwlb.kernel.routes import egress_address
 
-__all__ = ["refuse_second_daemon", "reload_running", "run", "stop_running"]
+__all__ = ["reload_running", "require_startable", "run", "stop_running"]
 
 Reload = Callable[[], Config]
 
@@ -174,8 +174,10 @@ class Daemon:
         try:
             _empty_runtime_sets()
             self._relay.open()
-            await self._control.open()
             self._watch_signals()
+            # whoever finds the control socket finds a relay that takes connections
+            self._was_alive = await self._liveness.renew()
+            await self._control.open()
             await self._serve()
         finally:
             self._relay.close()
@@ -188,7 +190,6 @@ class Daemon:
             self._loop.create_task(self._forever(self._beat)),
         ]
         try:
-            self._was_alive = await self._liveness.renew()
             self._notifier.ready()
             fields = {"version": fwlb.__version__, "node": self._config.node.name}
             log.emit("daemon-started", fields={**fields, "port": self._config.relay.port})

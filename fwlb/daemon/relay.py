@@ -15,6 +15,7 @@ from fwlb.daemon import log
 from fwlb.daemon.acceptor import Acceptor
 from fwlb.daemon.outcomes import Outcomes
 from fwlb.daemon.session import Ending, RelayedSession, Surroundings
+from fwlb.daemon.splice import Splicer
 from fwlb.daemon.upstream import SourcePorts
 from fwlb.engine import Engine
 from fwlb.model import IPAddress
@@ -58,6 +59,7 @@ class Relay:
             engine=engine,
             outcomes=outcomes,
             source_ports=SourcePorts(secrets.randbelow),
+            splicer=Splicer(),
             egress=egress,
             settings=settings,
             helpers=dict(helpers),
@@ -122,6 +124,7 @@ class Relay:
             session.finish(Ending("the daemon stops", reset=True))
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=STOP_S)
+        self._surroundings.splicer.close()
         return Drained(finished=before - reset, reset=reset)
 
     def _has_room(self) -> bool:

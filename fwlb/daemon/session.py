@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fwlb.config.models import Relay as RelaySettings
-from fwlb.daemon import log, splice, upstream
+from fwlb.daemon import log, upstream
 from fwlb.daemon.leg import Leg, LegBroken, reset_on_close
 from fwlb.daemon.outcomes import Outcomes
+from fwlb.daemon.splice import Splicer
 from fwlb.daemon.transparent import endpoint, traffic_class
 from fwlb.daemon.upstream import SourcePorts
 from fwlb.engine import Admitted, Engine, Opening, Outcome, Rejected
@@ -35,6 +36,7 @@ class Surroundings:
     engine: Engine
     outcomes: Outcomes
     source_ports: SourcePorts
+    splicer: Splicer
     egress: Callable[[IPAddress], IPAddress | None]
     settings: RelaySettings
     helpers: Mapping[int, str]
@@ -211,7 +213,7 @@ class RelayedSession:
                 break
             await asyncio.sleep(0)  # a fast sender must not keep the others waiting
         else:
-            await splice.move(source, target, self._spoke)
+            await self._around.splicer.move(source, target, self._spoke)
         await target.flushed()
         target.end()
 

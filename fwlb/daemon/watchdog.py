@@ -1,7 +1,8 @@
 """Rolls back a change that nobody confirms: a process of its own, so that it outlives its parent.
 
 `fwlb up --confirm` starts it before anything changes. It waits until the change is confirmed
-(`pending.json` is gone) or its time is over; then it puts back what was before and tells the daemon.
+(`pending.json` is gone) or its time is over; then it puts back what was before, and tells the
+daemon.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class ChannelOffered:
 
 @dataclass(frozen=True, slots=True)
 class ChannelExpected:
-    """The flow may come now. Usually both sides agreed; a protocol whose real servers connect before
-    they answer says in its helper what it takes as agreement instead."""
+    """The flow may come now. Usually both sides agreed; a protocol whose real servers connect
+    before they answer says in its helper what it takes as agreement instead."""
 
     channel: int
 

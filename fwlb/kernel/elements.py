@@ -30,6 +30,7 @@ MAX_TRANSACTION_BYTES = 4 << 20
 third of that to renew."""
 _MESSAGE_BYTES = 128  # around the elements, names included
 _ATTEMPTS = 6
+_WRONG_RULESET = "the ruleset in force is another one; put it back: fwlb up --no-daemon"
 _QUERIES_AT_ONCE = 128  # their answers must fit the receive buffer
 
 
@@ -202,7 +203,7 @@ class ElementWriter:
             raise ElementMissingError(
                 f"table {self.family} {self.table} has no set {set_name}",
                 errno=errnos.ENOENT,
-                hint="the ruleset in force is another one: run `fwlb up`",
+                hint=_WRONG_RULESET,
             )
         return packer
 
@@ -226,6 +227,7 @@ def _error(refusals: Refusals) -> FwlbError:
     """The first refusal that is not just a consequence of a key that went missing."""
     run, _, answer = min(refusals, key=_is_missing_key)
     hint = {
+        errnos.ENOENT: _WRONG_RULESET,
         errnos.EEXIST: "delete the element first, or take another key",
         errnos.ENFILE: f"it holds {run.packer.info.size} elements; ended ones count for a second",
     }.get(answer.errno)

@@ -62,10 +62,18 @@ class RelayRoute(NamedTuple):
 
 
 def wanted_relay_routes(table: int, mark: int, interfaces: Iterable[str]) -> list[RelayRoute]:
-    """What the relay needs for these interfaces, in both families that this kernel has."""
-    families = [4, 6] if Path("/proc/sys/net/ipv6").is_dir() else [4]
+    """What the relay needs for these interfaces, in both families that this host has."""
+    families = [4, 6] if _has_ipv6() else [4]
     names = ["", *interfaces]
     return [RelayRoute(f, table, mark if name else 0, name) for f in families for name in names]
+
+
+def _has_ipv6() -> bool:
+    """Whether lo takes IPv6 routes: the kernel has IPv6, and no sysctl switches it off."""
+    try:
+        return Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").read_text(encoding="ascii") == "0\n"
+    except FileNotFoundError:
+        return False
 
 
 def relay_routes(table: int) -> list[RelayRoute]:
@@ -153,10 +161,10 @@ def interfaces() -> dict[str, int]:
 def egress_address(destination: IPAddress) -> IPAddress | None:
     """The address that `masquerade` gives to what leaves towards `destination`, None without a
     route. About 0.1 ms, and always up to date."""
-    route = _route(destination) if destination.version == 4 else None
-    if route is not None and destination.version == 4:
-        interface, gateway = route
-        address = _select_address(interface, gateway or IPv4Address(destination))
+    if isinstance(destination, IPv4Address):
+        with NetlinkSocket(NETLINK_ROUTE) as netlink:
+            route = _route(netlink, destination)
+            address = None if route is None else _select_address(netlink, *route)
         if address is not None:
             return address
     return _source_address(destination)
@@ -174,25 +182,25 @@ def _source_address(destination: IPAddress) -> IPAddress | None:
         return ip_address(probe.getsockname()[0])
 
 
-def _route(destination: IPAddress) -> tuple[int, IPv4Address | None] | None:
-    """Interface and gateway towards an IPv4 destination elsewhere, by RTM_GETROUTE."""
+def _route(netlink: NetlinkSocket, destination: IPv4Address) -> tuple[int, IPv4Address] | None:
+    """Interface and next hop towards a destination elsewhere, by RTM_GETROUTE."""
     body = _ROUTE.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
     body += attribute(_RTA_DST, destination.packed)
-    with NetlinkSocket(NETLINK_ROUTE) as netlink:
-        reply = netlink.query(_RTM_GETROUTE, body, f"route to {destination}")
+    reply = netlink.query(_RTM_GETROUTE, body, f"route to {destination}")
     if isinstance(reply, Answer) or reply[_ROUTE_TYPE] != _RTN_UNICAST:
         return None
     found = dict(attributes(reply[_ROUTE.size :]))
-    gateway = IPv4Address(found[_RTA_GATEWAY]) if _RTA_GATEWAY in found else None
-    return _U32.unpack(found[_RTA_OIF])[0], gateway
+    next_hop = IPv4Address(found[_RTA_GATEWAY]) if _RTA_GATEWAY in found else destination
+    return _U32.unpack(found[_RTA_OIF])[0], next_hop
 
 
-def _select_address(interface: int, towards: IPv4Address) -> IPv4Address | None:
+def _select_address(
+    netlink: NetlinkSocket, interface: int, towards: IPv4Address
+) -> IPv4Address | None:
     """inet_select_addr() of net/ipv4/devinet.c: the first primary global address of the interface
     in the same network as the next hop, else the first. A route's own `src` does not count."""
     body = _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
-    with NetlinkSocket(NETLINK_ROUTE) as netlink:
-        bodies, _ = netlink.dump(_RTM_GETADDR, body, "addresses of interfaces")
+    bodies, _ = netlink.dump(_RTM_GETADDR, body, "addresses of interfaces")
     first = None
     for each in bodies:
         _, prefix, flags, scope, index = _ADDRESS.unpack_from(each)

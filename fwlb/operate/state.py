@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class State:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
             raise self._unusable(error, path) from error
 
     def remove(self, name: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from fwlb.errors import (
     ConfirmError,
     ForeignTableError,
     InterfaceError,
+    NftCrashError,
     RulesetError,
     VerifyError,
     Where,
@@ -137,6 +139,7 @@ def apply(
 
     `now_s` is CLOCK_BOOTTIME. Raises what `prepare` raises, `VerifyError`, `ConfirmError`.
     """
+    require_root()
     state = State(config.paths.state)
     with state.locked():
         _settle_pending(state, now_s, boot_id)
@@ -159,19 +162,20 @@ def apply(
         try:
             move(plan)
             _verify(config)
+            undo.only(config)
+            undo.write(state)
+            state.write("applied", {"file": str(file), "config": file.read_text(encoding="utf-8")})
         except BaseException:
             _move_back(state, plan.live)
             _restore_undo(state, former)
             raise
-        undo.only(config)
-        undo.write(state)
-        state.write("applied", {"file": str(file), "config": file.read_text(encoding="utf-8")})
         seconds = confirm.seconds if confirm else None
         return Applied(not plan.is_empty, len(plan.table.changes), seconds)
 
 
 def confirm(directory: Path) -> None:
-    """Keep what was applied. Raises `ConfirmError` when nothing waits."""
+    """Keep what was applied. Raises `ConfirmError` when nothing waits, `PrivilegeError`."""
+    require_root()
     state = State(directory)
     with state.locked():
         if state.read("pending") is None:
@@ -228,6 +232,8 @@ def take_down(config: Config) -> list[str]:
         ]
         move(plan)
         state.remove_all()
+    with contextlib.suppress(OSError):  # it never was, or somebody keeps something there
+        config.paths.runtime.rmdir()
     return removed
 
 
@@ -259,6 +265,9 @@ def _require_ours(listing: str) -> None:
 
 def _at_origin(error: RulesetError, rules: Source) -> RulesetError:
     """The same error, at the file and line where the operator can mend it."""
+    if isinstance(error, NftCrashError) and rules.own_files:
+        hint = f"a rule of yours may be the reason ({', '.join(rules.own_files)}). {error.hint}"
+        return NftCrashError(error.message, hint=hint)
     if error.where.line is None:
         return error
     where = rules.where(error.where.line)

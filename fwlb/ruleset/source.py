@@ -43,6 +43,11 @@ class Source:
     def text(self) -> str:
         return "\n".join(line.text for line in self.lines) + "\n"
 
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The operator's files, in the order in which they are included."""
+        return tuple(line.file for line in self.lines if line.number == 0)
+
     def where(self, number: int) -> Where:
         """The origin of line `number` (from 1) of `text`."""
         if not 1 <= number <= len(self.lines):

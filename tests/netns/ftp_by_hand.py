@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from fwlb.lab import Host
 
@@ -63,6 +63,48 @@ class Control:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Download:
+    """A download that has begun, and whose bytes come as they are asked for. `control` has logged
+    in and must not be used until `finish`."""
+
+    def __init__(self, control: Control, path: str, mode: Literal["pasv", "port"]) -> None:
+        self._control = control
+        peer = control.socket.getpeername()[0]
+        if mode == "pasv":
+            port = port_of(control.say("PASV"))
+            self._data = control.host.call(
+                lambda: socket.create_connection((peer, port), TIMEOUT_S)
+            )
+            control.socket.sendall(f"RETR {path}\r\n".encode())
+        else:
+            own = control.socket.getsockname()[0]
+            listener = control.host.call(lambda: socket.create_server((own, 0)))
+            with listener:
+                listener.settimeout(TIMEOUT_S)
+                port = listener.getsockname()[1]
+                assert control.say(f"PORT {port_argument(own, port)}").startswith("200")
+                control.socket.sendall(f"RETR {path}\r\n".encode())
+                self._data, _ = listener.accept()
+        self._data.settimeout(TIMEOUT_S)
+        assert control.hear().startswith("150")
+
+    def read(self, size_bytes: int) -> bytes:
+        """So many bytes, or fewer at the end."""
+        data = bytearray()
+        while len(data) < size_bytes and (
+            piece := self._data.recv(min(1 << 20, size_bytes - len(data)))
+        ):
+            data += piece
+        return bytes(data)
+
+    def finish(self) -> bytes:
+        """The rest of the file; the server must say that it was all."""
+        rest = self.read(1 << 40)
+        self._data.close()
+        assert self._control.hear().startswith("226")
+        return rest
 
 
 def port_argument(address: str, port: int) -> str:

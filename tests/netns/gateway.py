@@ -1,4 +1,4 @@
-"""A lab gateway with fwlb on it, for tests: write a configuration, run verbs, look at the kernel."""
+"""A lab gateway with fwlb on it: write a configuration, run verbs, look at the kernel."""
 
 from __future__ import annotations
 

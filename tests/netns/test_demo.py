@@ -88,7 +88,7 @@ def stand_in(
         def command(*args: str | Path) -> tuple[list[str], dict[str, str]]:
             return [sys.executable, str(script), *map(str, args)], {}
 
-        monkeypatch.setattr(demo, "_fwlb", command)
+        monkeypatch.setattr(demo, "fwlb_command", command)
 
     return install
 

@@ -18,9 +18,7 @@ import pytest
 from fwlb.lab import Host, Lab, Process
 from fwlb.lab.programs import SERVERS, FtpServer
 from fwlb.lab.transfers import CLIENTS, Family, Mode, Sample, Transfer, download, upload
-
-sys.path.insert(0, str(Path(__file__).parent))
-from gateway import Gateway
+from tests.netns.gateway import Gateway
 
 pytestmark = pytest.mark.netns
 

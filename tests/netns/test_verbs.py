@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 
 from fwlb.lab import Lab
-
-sys.path.insert(0, str(Path(__file__).parent))
-from gateway import Gateway
+from tests.netns.gateway import Gateway
 
 pytestmark = pytest.mark.netns
 
@@ -34,6 +32,7 @@ def gateway(lab_for_verbs: Lab, tmp_path: Path) -> Iterator[Gateway]:
     gateway.nft("flush", "ruleset")
     assert gateway.footprint() == before
     assert not gateway.state.exists()
+    assert not gateway.socket.parent.exists()
 
 
 @pytest.fixture(scope="module")
@@ -257,10 +256,10 @@ def wait_until(condition: object, seconds: float) -> None:
 
 
 def test_a_confirmed_change_stays(gateway: Gateway) -> None:
-    done = gateway.fwlb("up", "--no-daemon", "--confirm", "2")
+    done = gateway.fwlb("up", "--no-daemon", "--confirm", "6")
     assert "fwlb confirm" in done.stdout
     gateway.fwlb("confirm")
-    time.sleep(2.5)
+    time.sleep(6.5)
     assert gateway.diff()["same"]
     assert "nothing" not in gateway.fwlb("confirm", status=8).stdout
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fwlb.helpers.contract import (
@@ -129,7 +129,6 @@ class Watcher:
         self.told.append(event)
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(streams(), st.sampled_from(Side))
 def test_the_contract_holds_for_anything(stream: Stream, last: Side) -> None:
     watcher = Watcher()
@@ -141,7 +140,6 @@ def test_the_contract_holds_for_anything(stream: Stream, last: Side) -> None:
     assert watcher.returned == watcher.given
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(st.lists(st.tuples(st.sampled_from(Side), st.binary(min_size=1)), max_size=30))
 def test_noise_opens_nothing(stream: Stream) -> None:
     watcher = Watcher()
@@ -150,7 +148,6 @@ def test_noise_opens_nothing(stream: Stream) -> None:
     assert watcher.offered == 0
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(streams(), st.data())
 def test_splitting_changes_nothing(stream: Stream, data: st.DataObject) -> None:
     whole, split, bytewise = Watcher(), Watcher(), Watcher()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fwlb.helpers.contract import ChannelEnded, ChannelExpected, ChannelOffered, Event
@@ -116,7 +116,6 @@ class Session:
         return self.offered == model.offered and self.expected == current
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(histories)
 def test_a_client_that_waits_for_every_reply(history: list[Step]) -> None:
     session, model = Session(), Model()
@@ -134,7 +133,6 @@ def numbered_as_sent(batch: list[Step]) -> list[Step]:
     return batch if len(offers) <= 1 else [s for s in batch if s not in offers[1:]]
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(st.lists(st.lists(st.sampled_from(PLAIN + CHANNELS + TRANSFERS), max_size=6)))
 def test_a_client_that_sends_commands_ahead(batches: list[list[Step]]) -> None:
     session, model = Session(), Model()
@@ -146,7 +144,6 @@ def test_a_client_that_sends_commands_ahead(batches: list[list[Step]]) -> None:
         assert session.agrees_with(model), batch
 
 
-@settings(deadline=None)  # a shared machine may pause
 @given(histories)
 def test_nothing_is_remembered_of_what_is_over(history: list[Step]) -> None:
     session = Session()

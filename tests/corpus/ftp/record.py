@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from select import select
 
@@ -248,7 +249,7 @@ def clients() -> Iterator[tuple[str, bool, Callable[[], None]]]:
             yield (
                 name,
                 is_v6,
-                lambda host=host, passive=passive: ftplib_session(host, passive, abort=False),
+                partial(ftplib_session, host, passive, abort=False),
             )
     yield "ftplib abort", False, lambda: ftplib_session(SERVER4, passive=True, abort=True)
     yield "telnet", False, lambda: telnet_session(SERVER4)
@@ -287,14 +288,14 @@ def prepare_files(scratch: Path) -> Path:
 
 
 def record(recorder: Recorder) -> list[dict[str, object]]:
-    transcripts = []
+    transcripts: list[dict[str, object]] = []
     for name, is_v6, start in clients():
         already = len(recorder.sessions)
         try:
             start()
         except FileNotFoundError:
             continue
-        except (OSError, subprocess.TimeoutExpired, *ftplib.all_errors) as error:
+        except (OSError, EOFError, subprocess.TimeoutExpired, ftplib.Error) as error:
             print(f"  {name}: {error}")
         time.sleep(0.3)
         for number, chunks in enumerate(recorder.sessions[already:], 1):

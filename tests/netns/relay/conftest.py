@@ -102,7 +102,12 @@ class Gateway:
         self.host.run(["nft", "-f", "-"], text=table + source(self.config).text)
         number = self.config.relay.route_table
         wanted = routes.wanted_relay_routes(number, MARK_RELAY_IN, ["lan0", "wan0"])
-        self.host.call(lambda: [routes.add_relay_route(route) for route in wanted])
+
+        def add_routes() -> None:
+            for route in wanted:
+                routes.add_relay_route(route)
+
+        self.host.call(add_routes)
 
     @property
     def control(self) -> Path:

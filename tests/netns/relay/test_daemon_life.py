@@ -325,14 +325,14 @@ def test_without_descriptors_accepting_pauses_and_goes_on(relay: Gateway, wire: 
 def test_other_verbs_find_the_daemon(relay: Gateway) -> None:
     in_gateway = relay.host.call
     with pytest.raises(AlreadyRunningError, match=rf"pid {relay.daemon.pid}\b"):
-        in_gateway(lambda: running.refuse_second_daemon(relay.config))
+        in_gateway(lambda: running.require_startable(relay.config))
     with pytest.raises(AlreadyRunningError, match=r"control\.sock"):
-        running.refuse_second_daemon(relay.config)  # another namespace, the same directory
+        running.require_startable(relay.config)  # another namespace, the same directory
     assert in_gateway(lambda: running.stop_running(relay.config)) == [
         f"daemon (pid {relay.daemon.pid})"
     ]
     assert relay.daemon.wait(5) == 0
-    in_gateway(lambda: running.refuse_second_daemon(relay.config))
+    in_gateway(lambda: running.require_startable(relay.config))
     assert in_gateway(lambda: running.stop_running(relay.config)) == []
     assert not running.reload_running(relay.config)
 

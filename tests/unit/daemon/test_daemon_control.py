@@ -274,20 +274,16 @@ def test_a_daemon_that_hangs_is_not_waited_for(path: Path) -> None:
 
 
 def test_something_else_that_listens_there_is_told_apart(path: Path) -> None:
-    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):  # the asker hangs up when it has seen enough
-            writer.write(b"220 welcome\n")
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 welcome\n")
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            await reader.read()  # the asker hangs up when it has seen enough
 
     async def run() -> None:
         await asyncio.to_thread(path.parent.mkdir)
-        server = await asyncio.start_unix_server(greet, path)
-        with pytest.raises(DaemonError, match="no fwlb daemon"):
-            await ask(path, "status")
-        server.close()
-        await server.wait_closed()
+        async with await asyncio.start_unix_server(greet, path):
+            with pytest.raises(DaemonError, match="no fwlb daemon"):
+                await ask(path, "status")
 
     asyncio.run(run())
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import hashlib
 import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from fwlb.daemon import leg as leg_module
 from fwlb.daemon import splice
 from fwlb.daemon.leg import Leg, LegBroken
+from fwlb.daemon.splice import Splicer
 from fwlb.model import Side
 
 BUFFER_BYTES = 65536
@@ -30,7 +34,8 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 class Bench:
     """Two legs, and the peers at their far ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, splicer: Splicer | None = None) -> None:
+        self.splicer = splicer or Splicer()
         client, self.client = tcp_pair()
         server, self.server = tcp_pair()
         self.client_leg = Leg(Side.CLIENT, client, buffer_bytes=BUFFER_BYTES)
@@ -38,6 +43,7 @@ class Bench:
         self.loop = asyncio.get_running_loop()
 
     def close(self) -> None:
+        self.splicer.close()
         self.client_leg.close()
         self.server_leg.close()
         self.client.close()
@@ -204,7 +210,7 @@ async def moved_through(bench: Bench, data: bytes) -> bytes:
         bench.client.shutdown(socket.SHUT_WR)
 
     async def move() -> None:
-        await splice.move(bench.client_leg, bench.server_leg, lambda: None)
+        await bench.splicer.move(bench.client_leg, bench.server_leg, lambda: None)
         bench.server_leg.end()
 
     results = await asyncio.gather(send(), move(), read_all(bench.loop, bench.server))
@@ -241,7 +247,7 @@ def test_splice_passes_urgent_bytes_and_does_not_spin() -> None:
             nonlocal moved
             moved += 1
 
-        task = asyncio.ensure_future(splice.move(bench.client_leg, bench.server_leg, count))
+        task = asyncio.ensure_future(bench.splicer.move(bench.client_leg, bench.server_leg, count))
         for _ in range(3):
             bench.client.send(b"abc", socket.MSG_OOB)
             await asyncio.sleep(0.02)
@@ -285,7 +291,9 @@ def test_splice_copies_where_the_kernel_cannot(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("breaks", [Side.CLIENT, Side.SERVER])
 def test_splice_tells_which_side_was_reset(breaks: Side) -> None:
     async def play(bench: Bench) -> None:
-        task = asyncio.ensure_future(splice.move(bench.client_leg, bench.server_leg, lambda: None))
+        task = asyncio.ensure_future(
+            bench.splicer.move(bench.client_leg, bench.server_leg, lambda: None)
+        )
         await asyncio.sleep(0.01)
         reset(bench.client if breaks is Side.CLIENT else bench.server)
         await asyncio.sleep(0.01)
@@ -298,15 +306,101 @@ def test_splice_tells_which_side_was_reset(breaks: Side) -> None:
     scenario(play)
 
 
-def test_splice_leaves_no_descriptors_behind() -> None:
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def test_a_stream_has_a_pipe_only_while_bytes_are_in_it() -> None:
     async def play(bench: Bench) -> None:
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        task = asyncio.ensure_future(splice.move(bench.client_leg, bench.server_leg, lambda: None))
-        await asyncio.sleep(0.01)
-        assert len(os.listdir("/proc/self/fd")) == before + 2  # noqa: PTH208
+        before = open_descriptors()
+        task = asyncio.ensure_future(
+            bench.splicer.move(bench.client_leg, bench.server_leg, lambda: None)
+        )
+        for _ in range(3):  # the second and third piece go through the pipe of the first
+            await bench.loop.sock_sendall(bench.client, b"piece")
+            assert await bench.loop.sock_recv(bench.server, 100) == b"piece"
+            bench.splicer.close()
+            assert open_descriptors() == before
         task.cancel()
         await asyncio.wait([task])
-        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+    scenario(play)
+
+
+async def stall(bench: Bench, *, most_bytes: int = 64 << 20) -> tuple[asyncio.Task[None], int]:
+    """Move from the client to a server that reads nothing, until no more is taken: the task that
+    moves, and how much was sent."""
+    task = bench.loop.create_task(
+        bench.splicer.move(bench.client_leg, bench.server_leg, lambda: None)
+    )
+    sent = quiet = 0
+    while quiet < 20:
+        assert sent < most_bytes, "no back-pressure"
+        try:
+            sent += bench.client.send(bytes(1 << 20))
+            quiet = 0
+        except BlockingIOError:
+            quiet += 1
+        await asyncio.sleep(0.005)
+    return task, sent
+
+
+def test_stalled_streams_share_the_large_pipes_and_lose_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(splice, "LARGE_PIPES", 1)
+    sizes = []
+
+    def pipes_in_use() -> list[int]:
+        found = {}
+        for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                link = str(Path(f"/proc/self/fd/{number}").readlink())
+                if link.startswith("pipe:"):
+                    found[link] = fcntl.fcntl(number, fcntl.F_GETPIPE_SZ)
+        return sorted(found.values())
+
+    async def play(first: Bench) -> None:
+        second = Bench(first.splicer)
+        try:
+            others = pipes_in_use()
+            stalled = [(bench, *await stall(bench)) for bench in (first, second)]
+            sizes.extend(pipes_in_use())
+            for size in others:
+                sizes.remove(size)
+            for bench, task, sent in stalled:
+                bench.client.shutdown(socket.SHUT_WR)
+                received = 0
+                while received < sent:
+                    received += len(await bench.loop.sock_recv(bench.server, 1 << 20))
+                await task
+                assert received == sent
+            first.splicer.close()
+            assert pipes_in_use() == others
+        finally:
+            second.close()
+
+    scenario(play)
+    assert sizes == [65536, splice.PIECE_BYTES]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "reset"])
+def test_bytes_left_in_a_pipe_never_reach_another_stream(how: str) -> None:
+    async def play(bench: Bench) -> None:
+        before = open_descriptors()
+        task, _ = await stall(bench)
+        assert open_descriptors() == before + 2
+        if how == "cancelled":
+            task.cancel()
+        else:
+            reset(bench.server)
+        await asyncio.wait([task])
+        other = Bench(bench.splicer)
+        try:
+            data = os.urandom(3_000_000)
+            assert await moved_through(other, data) == data
+        finally:
+            other.close()
 
     scenario(play)
 

@@ -17,6 +17,7 @@ from fwlb.daemon import session as session_module
 from fwlb.daemon import upstream
 from fwlb.daemon.outcomes import Outcomes
 from fwlb.daemon.session import Ending, RelayedSession, Surroundings
+from fwlb.daemon.splice import Splicer
 from fwlb.daemon.upstream import SourcePorts
 from fwlb.engine import Admitted, Engine, Opening, Outcome, Rejected, Send
 from fwlb.model import Change, ChangeKind, Element, Endpoint, Refusal, Session, Side
@@ -100,6 +101,7 @@ class Bench:
         self.mishaps: list[Exception] = []
         self.connected = 0
         self.ports = SourcePorts(lambda _below: 0)
+        self.splicer = Splicer()
         self.client, client_leg = pair()
         self.server, self.server_leg = pair()
         self.around = Surroundings(
@@ -108,6 +110,7 @@ class Bench:
                 cast("Engine", self.engine), cast("Any", self.actuator), self.loop.time
             ),
             source_ports=self.ports,
+            splicer=self.splicer,
             egress=lambda _destination: None,
             settings=settings,
             helpers={client_leg.getsockname()[1]: HELPER},
@@ -138,6 +141,7 @@ class Bench:
         self.connected += 1
 
     def close(self) -> None:
+        self.splicer.close()
         for each in (self.client, self.server, self.server_leg, self.client_leg):
             each.close()
 

@@ -106,7 +106,9 @@ def test_a_published_server_is_in_three_places() -> None:
 
 
 def test_ports_that_close_with_the_daemon_are_named_twice() -> None:
-    elements = static_elements(config(helpers={"ftp": {"ports": [21, 2121], "when_away": "closed"}}))
+    elements = static_elements(
+        config(helpers={"ftp": {"ports": [21, 2121], "when_away": "closed"}})
+    )
     assert elements["relay_ports"] == elements["relay_closed_ports"] == ["21", "2121"]
     assert "relay_closed_ports" not in static_elements(config())
     assert static_elements(config(helpers={"ftp": {"enabled": False}})).get("relay_ports") is None
