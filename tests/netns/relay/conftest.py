@@ -61,7 +61,7 @@ runtime = "{directory}/run"
 """
 
 RELAY = {
-    "liveness_timeout_s": 1.0,
+    "liveness_timeout_s": 2.0,
     "connect_timeout_s": 1.0,
     "drain_timeout_s": 20.0,
     "max_sessions_per_source": 600,
