@@ -306,7 +306,9 @@ def test_a_stopping_daemon_waits_for_a_transfer(site: Site) -> None:
         # the session is not over before its client says so
         assert Download(control, "sample.bin", "pasv").finish() == received
     assert daemon.wait(5) == 0
-    assert log(daemon, "daemon-stopped")[0]["finished"] == 1
+    stopped = log(daemon, "daemon-stopped")[0]
+    assert stopped["finished"] >= 1  # and a try of `passed_by` that came too early
+    assert stopped["reset"] == 0
     assert not opened(site.gateway)
 
 
